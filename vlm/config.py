@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from llm.config.prefer import PreferRunConfig
+from llm.config.prefer import PreferConfig, PreferRunConfig, refuse_data, refuse_parallel, refuse_prefer
 from llm.config.schema import (
+    DataConfig,
     ModelConfig,
     OptimConfig,
     ParallelConfig,
@@ -119,14 +120,21 @@ class VlmOptimConfig(OptimConfig):
 
 
 class VlmRunConfig(RunConfig):
-    """A vision run: `stage: pretrain` or `stage: finetune`, LLaVA's two stages."""
+    """A vision run: `stage: pretrain` or `stage: finetune`, LLaVA's two stages; `VlmPreferConfig` adds a third."""
 
-    stage: Literal["pretrain", "finetune"] = Field(
+    stage: Literal["pretrain", "finetune", "prefer"] = Field(
         description="pretrain: the projector alone is trained; finetune: the projector and what `tune` says"
     )
     model: VlmModelConfig = Field(description="the models; keys that are left out are those of the run in `from`")
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
     optim: VlmOptimConfig = VlmOptimConfig()
+
+    @field_validator("stage", mode="after")
+    @classmethod
+    def _has_the_section_of_its_stage(cls, stage: str) -> str:
+        if stage == "prefer" and "prefer" not in cls.model_fields:
+            raise ValueError("prefer: has keys of its own; validate it as vlm.config.VlmPreferConfig")
+        return stage
 
     @field_validator("parallel", mode="after")
     @classmethod
@@ -142,6 +150,30 @@ class VlmRunConfig(RunConfig):
         if info.data.get("stage") == "pretrain" and "kind" not in tune.model_fields_set:
             return tune.model_copy(update={"kind": "frozen"})
         return tune
+
+
+class VlmPreferConfig(VlmRunConfig):
+    """A vision run of `stage: prefer`: a model learns which of two answers about images is better."""
+
+    stage: Literal["prefer"] = Field(
+        description="prefer: answers are compared, by the loss in `prefer`; the projector and what `tune` says train"
+    )
+    prefer: PreferConfig = PreferConfig()
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _answers_follow_all_turns(cls, data: DataConfig) -> DataConfig:
+        return refuse_data(data)
+
+    @field_validator("parallel", mode="after")
+    @classmethod
+    def _weights_are_in_every_process(cls, parallel: ParallelConfig) -> ParallelConfig:
+        return refuse_parallel(parallel)
+
+    @field_validator("prefer", mode="after")
+    @classmethod
+    def _fits_the_run(cls, prefer: PreferConfig, info: ValidationInfo) -> PreferConfig:
+        return refuse_prefer(prefer, info.data)
 
 
 class VqaEval(Section):
@@ -217,9 +249,17 @@ class PipelineConfig(Section):
 
 
 Finetune = VlmRunConfig | ReadyRunConfig
-AnyConfig = TextRunConfig | PreferRunConfig | VlmRunConfig | ReadyRunConfig | EvalConfig | ExportConfig | PipelineConfig
-
-TEXT_STAGES = ("sft", "prefer")
+Prefer = PreferRunConfig | VlmPreferConfig
+AnyConfig = (
+    TextRunConfig
+    | PreferRunConfig
+    | VlmRunConfig
+    | VlmPreferConfig
+    | ReadyRunConfig
+    | EvalConfig
+    | ExportConfig
+    | PipelineConfig
+)
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
     "sft": TextRunConfig,
@@ -260,7 +300,7 @@ def _with_model_of_start(document: Document, earlier: Sequence[RunConfig]) -> Do
             f"{document.place(['from'])}: from: {start} is no run, and `model` is left out; train that run first, "
             "correct the folder, or write `model`"
         )
-    if document.values.get("stage") in TEXT_STAGES:
+    if document.values.get("stage") == TextRunConfig.model_fields["stage"].default:
         found = {key: value for key, value in found.items() if key in ModelConfig.model_fields}
     if not found.keys() - own.keys():
         return document
@@ -309,6 +349,8 @@ def json_schema(stage: str = "") -> dict[str, Any]:
     """
     if stage and stage not in SCHEMAS:
         raise ConfigError(f"{stage}: unknown stage; choose {', '.join(SCHEMAS)}{did_you_mean(stage, list(SCHEMAS))}")
+    if stage == "prefer":  # of a text model, or of parts
+        return _model_beside_start(TypeAdapter[Prefer](Prefer).json_schema())
     if stage == "finetune":  # of parts, or of a ready model
         return _model_beside_start(TypeAdapter[Finetune](Finetune).json_schema())
     if stage:
@@ -333,6 +375,8 @@ def _model_beside_start(schema: dict[str, Any]) -> dict[str, Any]:
 def _schema(document: Document) -> type[AnyConfig]:
     """The schema of the document's stage; a finetune that names a ready model has one of its own."""
     stage, model = _stage(document), document.values.get("model")
+    if stage == "prefer" and isinstance(model, dict) and "tower" in model:
+        return VlmPreferConfig
     if not isinstance(model, dict) or "vlm" not in model:
         return SCHEMAS[stage]
     if stage != "finetune":

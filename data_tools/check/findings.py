@@ -98,7 +98,16 @@ CODES: dict[str, FindingCode] = {
     "bad-answer": FindingCode(
         "an answer labelled as bad, left out of training", "标记为不良回答的记录，训练时跳过", "warning"
     ),
+    "pair-form": FindingCode("a record without a pair of answers", "记录中没有成对的回答"),
     "pair-same": FindingCode("a preference pair with equal answers", "偏好对的两个回答相同"),
+    "pair-empty": FindingCode("a preference pair with an empty side", "偏好对有一边为空"),
+    "pair-prompts": FindingCode("a preference pair with different prompts", "偏好对的两个提示不同"),
+    "pair-images": FindingCode("a preference pair with images on one side only", "偏好对只有一边有图片"),
+    "pair-scores": FindingCode("scored answers without two scores", "带得分的回答中得分不足两个"),
+    "pair-length": FindingCode(
+        "a preference pair whose answers differ much in length", "偏好对的两个回答长度相差很大", "warning"
+    ),
+    "label-missing": FindingCode("a labelled answer without its label", "标注好坏的回答缺少标注"),
     "surrogate": FindingCode("half a surrogate pair in a text", "文本中有不成对的代理字符"),
     "token-reserved": FindingCode("text that would become a special token", "文本会变成特殊 token"),
     "token-literal": FindingCode("a special token typed as text", "文本中写有特殊 token", "warning"),

@@ -8,10 +8,11 @@ from data_tools.check.box_checks import BoxRules
 from data_tools.check.check import ProgressCallback, check_rows
 from data_tools.check.report import CheckReport, FindingCounter
 from data_tools.check.rules import CheckRules, CheckState
+from llm.config.prefer import PreferRunConfig
 from llm.config.schema import DataConfig, RunConfig, Source
 from llm.errors import ConfigError, DataError, ImageError, ModelError, RecordError
 from llm.formats.conversation import Conversation
-from vlm.config import AnyConfig, EvalConfig, PipelineConfig, load_config, load_steps
+from vlm.config import AnyConfig, EvalConfig, PipelineConfig, VlmPreferConfig, load_config, load_steps
 from vlm.recipes import find_recipe
 from vlm.scores.model_boxes import boxes_of_run
 
@@ -74,6 +75,7 @@ def _rules_of(config: RunConfig, rules: CheckRules, notes: list[str]) -> CheckRu
     known = boxes_of_run(config)
     if known.style is not None:
         rules = replace(rules, boxes=BoxRules(known.style, known.pixels))
+    rules = _rules_of_answers(config, rules)
     try:
         encoder = encoder_of_run(config)
     except (ModelError, DataError) as error:
@@ -81,6 +83,14 @@ def _rules_of(config: RunConfig, rules: CheckRules, notes: list[str]) -> CheckRu
         return rules
     tokens = tuple(token.content for token in encoder.tokenizer.added_tokens_decoder.values() if token.content.strip())
     return replace(rules, encode=LengthCheck(encoder, config.data), tokens=tokens)
+
+
+def _rules_of_answers(config: RunConfig, rules: CheckRules) -> CheckRules:
+    """The rules with what the run learns of preferences."""
+    if not isinstance(config, PreferRunConfig | VlmPreferConfig):
+        return replace(rules, answers="chosen")
+    labels = config.prefer.loss == "kto"
+    return replace(rules, answers="labels" if labels else "pairs", margin=config.prefer.margin_column)
 
 
 @dataclass(frozen=True, slots=True)

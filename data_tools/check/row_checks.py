@@ -13,13 +13,16 @@ from data_tools.check.text_checks import literal_tokens, token_pattern
 from llm.config.schema import Source
 from llm.errors import ImageError, RecordError, TemplateError
 from llm.formats.conversation import Conversation, ImageRef, VideoRef
+from llm.formats.pairs.pair_reading import PAIRED, interpret_labelled, interpret_pair
 from llm.formats.readers import SEEN, format_mismatch, image_folder, interpret, record_of
 from llm.formats.reading import UNANSWERED, Reading
+from llm.records.record import Record
 from llm.records.unread_fields import UnreadField
 from llm.rows.raw_row import RawRow
 from vlm.vision.images import upright_size
 
 LEFT_OUT = ("unanswered", "bad-answer")
+UNEVEN, LONG = 10, 200  # an answer so many times as long as the other, and of so many characters, is reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +79,57 @@ class RowChecker:
         if raw.error is not None:
             return replace(parsed, findings=(of_error(raw.error, row),))
         try:
-            reading = self._reading(row, raw)
+            reading, sides = self._reading(row, raw)
         except RecordError as error:
             return replace(parsed, findings=(of_error(error, row),))
         if reading.conversation is None:
             return replace(parsed, findings=(_left_out(row, raw, reading.reason),))
         unread = (_unread(row, raw, one) for one in reading.unread if one.kind != "label")
-        warnings = (*unread, *self._warnings(row, raw, reading.conversation))
+        warnings = (*unread, *self._warnings(row, raw, sides))
         return replace(parsed, findings=warnings, conversation=reading.conversation)
 
-    def _reading(self, row: int, raw: RawRow) -> Reading:
-        """Read a record as training does, and encode it if the rules say how."""
+    def _reading(self, row: int, raw: RawRow) -> tuple[Reading, tuple[Conversation, ...]]:
+        """Read a record as training does, and encode it if the rules say how; also all conversations in it."""
         record = record_of(self.source, self.base, raw.place, raw.value, self.format)
         other = format_mismatch(record) if self.source.format == "auto" and not self.source.columns else None
         if other and (row <= SEEN or not self.format):
             raise other
         try:
-            reading = interpret(record)
+            reading, sides = self._interpreted(record)
         except RecordError as error:
             raise other or error from None
-        if reading.conversation is not None and self.rules.encode is not None:
+        if self.rules.encode is not None:
             try:
-                self.rules.encode(reading.conversation)
+                for side in sides:
+                    self.rules.encode(side)
             except TemplateError as error:
                 advice = "Change the text, or choose another data.template"
                 raise RecordError(raw.place, "template", str(error), advice, "template") from error
-        return reading
+        return reading, sides
 
-    def _warnings(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
-        for field_, token in literal_tokens(conversation, self.pattern):
+    def _interpreted(self, record: Record) -> tuple[Reading, tuple[Conversation, ...]]:
+        """The reading of a record by what the rules say of answers, and its conversations: of a pair, both."""
+        answers, paired = self.rules.answers, record.format == PAIRED
+        if answers == "pairs" or (paired and answers != "chosen"):
+            pair, unread = interpret_pair(record, self.rules.margin)
+            return Reading(pair.chosen, unread), (pair.chosen, pair.rejected)
+        if answers == "labels":
+            labelled, unread = interpret_labelled(record)
+            return Reading(labelled.conversation, unread), (labelled.conversation,)
+        reading = interpret(record)
+        return reading, () if reading.conversation is None else (reading.conversation,)
+
+    def _warnings(self, row: int, raw: RawRow, sides: tuple[Conversation, ...]) -> Iterator[Finding]:
+        texts = {(field_, token): None for side in sides for field_, token in literal_tokens(side, self.pattern)}
+        for field_, token in texts:
             advice = "It is trained on as text, not as the token: remove it unless that is intended"
             yield Finding("token-literal", raw.place, row, field_, f"{token!r} typed as text", advice)
-        for fault in box_faults(conversation, self.rules.boxes, self._size_of):
+        faults = [fault for side in sides for fault in box_faults(side, self.rules.boxes, self._size_of)]
+        for fault in dict.fromkeys(faults):
             yield Finding(fault.code, raw.place, row, fault.field, fault.found, fault.advice)
-        yield from self._repetitions(row, raw, conversation)
+        if len(sides) > 1:
+            yield from _uneven_lengths(row, raw, *sides)
+        yield from self._repetitions(row, raw, sides)
 
     def _size_of(self, image: ImageRef) -> tuple[int, int] | None:
         """Width and height of an image; None where images are not opened, or this one cannot be."""
@@ -120,7 +140,7 @@ class RowChecker:
         except ImageError:
             return None  # the check of the images reports it
 
-    def _repetitions(self, row: int, raw: RawRow, conversation: Conversation) -> Iterator[Finding]:
+    def _repetitions(self, row: int, raw: RawRow, sides: tuple[Conversation, ...]) -> Iterator[Finding]:
         name = raw.value.get("id") if isinstance(raw.value, dict) else None
         if isinstance(name, str | int) and name != "":
             first = self.ids.first(hash64(str(name)), row)
@@ -128,7 +148,7 @@ class RowChecker:
                 advice = "Give every record an id of its own, or none"
                 found = f"{name!r} is also the id of record {first}"
                 yield Finding("id-duplicate", raw.place, row, "id", found, advice)
-        key, number = _key(conversation), self.state.records + row
+        key, number = _key(sides), self.state.records + row
         if self.held_out:
             if key in self.state.conversations:
                 advice = "Remove it from one of the two: the model must not have seen validation records"
@@ -156,10 +176,22 @@ def _unread(row: int, raw: RawRow, field_: UnreadField) -> Finding:
     return Finding("field-unread", raw.place, row, field_.path, found, advice)
 
 
-def _key(conversation: Conversation) -> int:
-    """A hash of roles, loss flags, texts and images."""
+def _uneven_lengths(row: int, raw: RawRow, chosen: Conversation, rejected: Conversation) -> Iterator[Finding]:
+    """A finding about a pair of which one answer is many times as long as the other: length is what it teaches."""
+    lengths = {"chosen": len(chosen.messages[-1].text), "rejected": len(rejected.messages[-1].text)}
+    longer = max(lengths, key=lambda side: lengths[side])
+    least, most = sorted(lengths.values())
+    if most < LONG or most < UNEVEN * least:
+        return
+    found = f"the {longer} answer has {most:,} characters, the other {least:,}"
+    advice = "Such pairs teach a length: keep them only if that is meant"
+    yield Finding("pair-length", raw.place, row, longer, found, advice)
+
+
+def _key(sides: tuple[Conversation, ...]) -> int:
+    """A hash of roles, loss flags, texts and images of a record's conversations."""
     parts: list[str | bytes] = []
-    for message in conversation.messages:
+    for message in (message for side in sides for message in side.messages):
         parts.append(message.role if message.loss else f"{message.role} unlearnt")
         parts += [part if isinstance(part, str) else part.data or f"\0{part.path}" for part in message.parts]
     return hash64(*parts)

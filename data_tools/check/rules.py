@@ -32,6 +32,9 @@ class CheckRules:
         repair: Whether records are changed as `data_tools.check.repair` does, for `--fix`.
         leaks: Whether images of training and validation are compared by content as well as by name.
         boxes: How the model writes boxes; without it only boxes in pixels are reported.
+        answers: What a run learns of preferences: the chosen answer alone, pairs, or labelled answers; any: pairs where
+            the rows have them.
+        margin: The field with the margin of each pair; empty for none.
     """
 
     images: Literal["decode", "header", "off"] = "decode"
@@ -43,6 +46,8 @@ class CheckRules:
     repair: bool = False
     leaks: bool = False
     boxes: BoxRules | None = None
+    answers: Literal["any", "chosen", "pairs", "labels"] = "any"
+    margin: str = ""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The section `prefer` of a recipe, and text runs of `stage: prefer`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -93,9 +93,15 @@ class PreferConfig(Section):
         return float(self.loss in WITH_SFT) if self.sft_weight is None else self.sft_weight
 
 
-def refuse_reference(prefer: PreferConfig, tune: TuneConfig) -> PreferConfig:
-    """Raise ValueError where `prefer.reference` is not what `tune` gives."""
-    if prefer.reference == "adapters_off" and tune.kind not in ("lora", "qlora"):
+def refuse_prefer(prefer: PreferConfig, run: dict[str, Any]) -> PreferConfig:
+    """Raise ValueError where the run's `tune` has not what `prefer.reference` says, or `train` what the loss has not.
+
+    `run`: the other sections, as pydantic has validated them; invalid ones are missing.
+    """
+    tune, train = run.get("tune"), run.get("train")
+    if isinstance(train, TrainConfig) and train.keep_best == "reward_accuracy" and prefer.loss == "kto":
+        raise ValueError("keep_best: reward_accuracy compares the answers of pairs, which kto has none of")
+    if prefer.reference == "adapters_off" and isinstance(tune, TuneConfig) and tune.kind not in ("lora", "qlora"):
         raise ValueError(f"reference: adapters_off needs adapters, and tune.kind is {tune.kind}; write copy, or lora")
     return prefer
 
@@ -107,11 +113,13 @@ def refuse_data(data: DataConfig) -> DataConfig:
     return data
 
 
-def refuse_train(train: TrainConfig, prefer: PreferConfig | None) -> TrainConfig:
-    """Raise ValueError for a measure that the loss does not have."""
-    if train.keep_best == "reward_accuracy" and prefer is not None and prefer.loss == "kto":
-        raise ValueError("keep_best: reward_accuracy compares the answers of pairs, which kto has none of")
-    return train
+def refuse_parallel(parallel: ParallelConfig) -> ParallelConfig:
+    """Raise ValueError for what packs of answers are not shared by."""
+    if parallel.sequence > 1:
+        raise ValueError("sequence: found above 1, but packs of answers are not shared by processes; leave it out")
+    if parallel.zero == 3:
+        raise ValueError("zero: 3 partitions the weights, which no preference run was tried with; use 2 or less")
+    return parallel
 
 
 class PreferRunConfig(TextRunConfig):
@@ -127,17 +135,10 @@ class PreferRunConfig(TextRunConfig):
 
     @field_validator("parallel", mode="after")
     @classmethod
-    def _packs_are_not_shared(cls, parallel: ParallelConfig) -> ParallelConfig:
-        if parallel.sequence > 1:
-            raise ValueError("sequence: found above 1, but packs of answers are not shared by processes; leave it out")
-        if parallel.zero == 3:
-            raise ValueError("zero: 3 partitions the weights, which no preference run was tried with; use 2 or less")
-        return parallel
+    def _weights_are_in_every_process(cls, parallel: ParallelConfig) -> ParallelConfig:
+        return refuse_parallel(parallel)
 
     @field_validator("prefer", mode="after")
     @classmethod
-    def _reference_has_adapters(cls, prefer: PreferConfig, info: ValidationInfo) -> PreferConfig:
-        tune, train = info.data.get("tune"), info.data.get("train")
-        if isinstance(train, TrainConfig):
-            refuse_train(train, prefer)
-        return refuse_reference(prefer, tune) if isinstance(tune, TuneConfig) else prefer
+    def _fits_the_run(cls, prefer: PreferConfig, info: ValidationInfo) -> PreferConfig:
+        return refuse_prefer(prefer, info.data)

@@ -151,6 +151,14 @@ PREFER_MESSAGES = {
         "与谁的对数概率比较。adapters_off：去掉适配器的同一模型；copy：训练开始时的模型；二者都在第一步之前计算一次并存到"
         "磁盘；none：不比较；auto：LoRA 用 adapters_off，全参数训练用 copy，orpo 和 simpo 用 none"
     ),
+    "prefer: answers are compared, by the loss in `prefer`; the projector and what `tune` says train": (
+        "prefer：比较回答，损失见 `prefer`；训练投影器和 `tune` 指定的部分"
+    ),
+    "prefer: has keys of its own; validate it as vlm.config.VlmPreferConfig": (
+        "prefer：有自己的配置项；请用 vlm.config.VlmPreferConfig 校验"
+    ),
+    "the {} answer has {} characters, the other {}": "{} 回答有 {} 个字符，另一个有 {} 个",
+    "Such pairs teach a length: keep them only if that is meant": "这样的偏好对教的是长度：确有此意才保留",
     "prefer: answers are compared, by the loss in `prefer`": "prefer：比较回答，损失见 `prefer`",
     "reference: adapters_off needs adapters, and tune.kind is {}; write copy, or lora": (
         "reference：adapters_off 需要适配器，而 tune.kind 是 {}；请写 copy，或改用 lora"

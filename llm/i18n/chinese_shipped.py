@@ -67,6 +67,9 @@ SHIPPED_MESSAGES = {
     "QLoRA of {} on Alpaca's 52k instructions, three epochs, packed to 2048 tokens.": (
         "用 Alpaca 的 5.2 万条指令对 {} 做 QLoRA 微调，3 轮，打包到 2048 个 token。"
     ),
+    "Preferences on drawings: the right name against that of the most similar concept, after the finetuning (DPO, LoRA).": (
+        "图的偏好：正确名称对最相似概念的名称，接在微调之后（DPO，LoRA）。"
+    ),
     "Preferences: DPO of Qwen2.5-1.5B-Instruct with QLoRA on UltraFeedback's 62k pairs, one epoch.": (
         "偏好：用 UltraFeedback 的 6.2 万个偏好对对 Qwen2.5-1.5B-Instruct 做 QLoRA 的 DPO 训练，1 轮。"
     ),

@@ -17,12 +17,13 @@ from llm.log import logger
 from llm.train.assembly import MakeEvaluation, check_tracking, evaluated, resolve_dtype
 from llm.train.earlier_runs import earlier_runs
 from llm.train.run import run_training
-from vlm.config import VlmRunConfig
+from llm.train.run_parts import Batch, RunParts
+from vlm.config import VlmPreferConfig, VlmRunConfig
 from vlm.model.batch import read_pixels
 from vlm.model.build_model import build_vision_model
 from vlm.model.feature_cache import FeatureCache
 from vlm.model.forward import VlmModel
-from vlm.model.run_parts import OpenedVision, vision_parts
+from vlm.model.run_parts import OpenedVision, prefer_vision_parts, vision_parts
 from vlm.model.run_recipe import read_run_config
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import VisionModel
@@ -40,7 +41,9 @@ def train_vision(
     opened = open_vision_model(config)
     for note in opened.model.vision.notes:  # such as that the model cannot be exported: before step 1
         logger.info(note)
-    parts = evaluated(vision_parts(opened), opened, evaluation)
+    prefers = isinstance(config, VlmPreferConfig)
+    own: RunParts[Batch] = prefer_vision_parts(opened) if prefers else vision_parts(opened)
+    parts = evaluated(own, opened, evaluation)
     return run_training(config, parts, resolve_yaml(config), base, anyway)
 
 

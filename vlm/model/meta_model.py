@@ -15,7 +15,8 @@ from llm.planning.step_forecast import MetaModel
 from llm.prefer.model import PreferModel
 from llm.train.build_model import build_text_model
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import ReadyRunConfig, VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmPreferConfig, VlmRunConfig
+from vlm.model.batch import VlmBatch
 from vlm.model.build_model import build_vision_model
 from vlm.model.stages import recompute_vision
 from vlm.model.vision_model import build_tower
@@ -55,7 +56,9 @@ def _vision(config: VlmRunConfig, earlier: Sequence[EarlierRun]) -> MetaModel:
     vision = model.vision
     parts: dict[str, nn.Module] = {"tower": vision.tower.module, "projector": vision.projector}
     images, again = (vision.tower.module, vision.projector), partial(recompute_vision, vision, config)
-    return MetaModel(model, groups, parts, (vision.lm_head, model.head_loss), images, again)
+    heads = (vision.lm_head, model.head_loss, model.head_log_probs)
+    objective = PreferModel[VlmBatch](model, config.prefer) if isinstance(config, VlmPreferConfig) else None
+    return MetaModel(model, groups, parts, heads, images, again, objective=objective)
 
 
 def _ready(config: ReadyRunConfig) -> MetaModel:

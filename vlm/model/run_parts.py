@@ -7,14 +7,17 @@ from pathlib import Path
 from llm import distributed
 from llm.config.schema import RunConfig
 from llm.data.corpus import Corpus
+from llm.encoding.encoder import Sample
 from llm.errors import ImageError
 from llm.formats.conversation import ImageRef
+from llm.prefer.answers import AnswerBatch
+from llm.prefer.assembly import prefer_parts
 from llm.train.assembly import OpenedModel, base_digests, probe_answerer
 from llm.train.earlier_runs import earlier_runs
 from llm.train.provenance import base_digest
 from llm.train.run_data import samples_of
 from llm.train.run_parts import RunParts
-from vlm.config import VlmRunConfig
+from vlm.config import VlmPreferConfig, VlmRunConfig
 from vlm.model.batch import VlmBatch, collate_vlm, read_pixels
 from vlm.model.feature_cache import FeatureCache, fill_cache, open_feature_cache
 from vlm.model.forward import VlmModel
@@ -48,6 +51,21 @@ def vision_parts(opened: OpenedVision) -> RunParts[VlmBatch]:
         ready=partial(_open_features, config, model),
         saved_buffers=tuple(name for name, _ in model.named_buffers() if ".projector." in f".{name}"),
         must_move=("projector",),
+    )
+
+
+def prefer_vision_parts(opened: OpenedVision) -> RunParts[AnswerBatch[VlmBatch]]:
+    """What the training loop needs of an opened vision model to compare answers about images."""
+    config, model, vision = opened.config, opened.model, opened.model.vision
+    assert isinstance(config, VlmPreferConfig), "a run of stage prefer"
+
+    def make_pack(samples: list[Sample], indices: tuple[int, ...]) -> VlmBatch:
+        return collate_vlm(
+            samples, vision.preprocess, vision.image_id, vision.image_tokens, indices, model.feature_cache
+        )
+
+    return prefer_parts(
+        config, config.prefer, vision_parts(opened), make_pack, lambda batch: batch.text, vision.image_id
     )
 
 

@@ -1,7 +1,7 @@
 """Runs of either kind, text or vision. For a text run no vision code is imported."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from llm.config.prefer import PreferRunConfig
 from llm.config.rebased_paths import CWD
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vlm.ready.training import OpenedReady
 
 OpenedRun = Union[OpenedText, "OpenedVision", "OpenedReady"]
-AnyBatch = Union[PackedBatch, BatchShard, AnswerBatch[PackedBatch], "VlmBatch", "ReadyBatch"]
+AnyBatch = Union[PackedBatch, BatchShard, AnswerBatch[Any], "VlmBatch", "ReadyBatch"]
 
 
 def train(config: RunConfig, base: Path, anyway: bool = False, evaluation: MakeEvaluation | None = None) -> Path:
@@ -86,9 +86,9 @@ def parts_of(opened: OpenedRun) -> RunParts[AnyBatch]:
         from vlm.ready.training import ready_parts
 
         return ready_parts(opened)
-    from vlm.model.run_parts import vision_parts
+    from vlm.model.run_parts import prefer_vision_parts, vision_parts
 
-    return vision_parts(opened)
+    return prefer_vision_parts(opened) if opened.config.stage == "prefer" else vision_parts(opened)
 
 
 def _vision(config: RunConfig) -> VlmRunConfig:

@@ -14,6 +14,7 @@ from vlm.vision.towers import CNN
 STAGES: dict[str, tuple[str, ...]] = {
     "pretrain": ("projector",),
     "finetune": ("projector", "llm", "tower"),
+    "prefer": ("projector", "llm", "tower"),
 }
 
 

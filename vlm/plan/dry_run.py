@@ -7,9 +7,7 @@ from typing import Any
 from llm import console
 from llm.activity import activity
 from llm.config.schema import RunConfig
-from llm.data.batch import PackedBatch
 from llm.errors import ConfigError
-from llm.prefer.answers import AnswerBatch
 from llm.train.assembly import resolve_dtype
 from llm.train.preflight import largest_pack
 from llm.train.run_data import RunData, read_run_data, training_loader
@@ -19,7 +17,7 @@ from vlm.model.runs import OpenedRun, open_model, parts_of
 from vlm.plan.device import find_device, speed_of
 from vlm.plan.evaluation_work import evaluation_lines, evaluation_of, with_evaluation
 from vlm.plan.memory_report import forecast, memory_lines, work_lines
-from vlm.plan.worst_pack import AnyPack, Pack, describe_batch, text_of
+from vlm.plan.worst_pack import AnyAnswers, AnyPack, Pack, describe_batch, text_of
 from vlm.ready.training import open_proved
 
 
@@ -105,6 +103,6 @@ def duration(seconds: float) -> str:
 def _largest_pack(parts: RunParts[Any], data: RunData) -> tuple[Pack, int]:
     """The run's largest pack, and the most packs in a step of the first epoch."""
     loader = training_loader(parts, data)
-    batch: AnyPack | AnswerBatch[PackedBatch] = loader.make(largest_pack(loader))
+    batch: AnyPack | AnyAnswers = loader.make(largest_pack(loader))
     described = describe_batch(batch, -1 if parts.encoder.image_id is None else parts.encoder.image_id)
     return Pack(described, batch, text_of(batch)), max(len(step) for step in data.schedule.plans[0].steps)

@@ -10,7 +10,7 @@ from llm.data.loader import AHEAD
 from llm.machine_constants import HEAP_GIB, PROCESS_GIB_CPU, PROCESS_GIB_CUDA
 from llm.planning.step_forecast import Kind, StepForecast, measure
 from llm.train.earlier_runs import EarlierRun
-from vlm.config import ReadyRunConfig, VlmRunConfig
+from vlm.config import ReadyRunConfig, VlmPreferConfig, VlmRunConfig
 from vlm.model.meta_model import meta_model, meta_tower
 from vlm.plan.device import GIB, Device, Speed
 from vlm.plan.ready_pack import ready_image_pack, ready_text_pack
@@ -67,7 +67,8 @@ def candidates(config: RunConfig, targets: float, kind: Kind) -> list[Pack]:
         packs = [text, *shorter]
         return [of_answers(pack) for pack in packs] if isinstance(config, PreferRunConfig) else packs
     images = image_packs(config, meta_tower(config), targets)
-    return images if config.stage == "pretrain" else [*images, without_images(text)]
+    packs = images if config.stage == "pretrain" else [*images, without_images(text)]
+    return [of_answers(pack) for pack in packs] if isinstance(config, VlmPreferConfig) else packs
 
 
 def forecast(config: RunConfig, earlier: Sequence[EarlierRun], pack: Pack, packs: int, kind: Kind) -> RunForecast:

@@ -18,6 +18,7 @@ from vlm.vision.tile_rows import places_of_tiles
 from vlm.vision.towers import Tower
 
 AnyPack = PackedBatch | VlmBatch | ReadyBatch
+AnyAnswers = AnswerBatch[PackedBatch] | AnswerBatch[VlmBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Pack:
     """A pack without content: its description, its batch, and the batch's text (in a text run the batch itself)."""
 
     description: str
-    batch: AnyPack | AnswerBatch[PackedBatch]
+    batch: AnyPack | AnyAnswers
     text: PackedBatch
 
 
@@ -125,23 +126,27 @@ def without_images(pack: Pack) -> Pack:
 def of_answers(pack: Pack) -> Pack:
     """The pack as one of a run that compares answers: the targets of each of its samples are two answers."""
     text = pack.text
-    assert isinstance(pack.batch, PackedBatch), "a pack of text"
     records = len(text.cu_seqlens) - 1
     of_target = torch.searchsorted(text.cu_seqlens[1:].long(), text.target_indices, right=True)
     answers = SIDES * of_target + (torch.arange(len(of_target)) % SIDES)
     none, ones = torch.zeros(SIDES * records), torch.ones(records)
-    batch = AnswerBatch(pack.batch, answers, none, ones, ones)
+    assert not isinstance(pack.batch, AnswerBatch), "a pack of samples"
+    batch: AnswerBatch[PackedBatch] | AnswerBatch[VlmBatch]
+    if isinstance(pack.batch, PackedBatch):
+        batch = AnswerBatch(pack.batch, answers, none, ones, ones)
+    else:
+        batch = AnswerBatch(pack.batch, answers, none, ones, ones)
     return Pack(describe_batch(batch), batch, text)
 
 
-def text_of(batch: AnyPack | AnswerBatch[PackedBatch]) -> PackedBatch:
+def text_of(batch: AnyPack | AnyAnswers) -> PackedBatch:
     """The text of a batch of any run."""
     if isinstance(batch, AnswerBatch):
         return text_of(batch.pack)
     return batch if isinstance(batch, PackedBatch) else batch.text
 
 
-def describe_batch(batch: AnyPack | AnswerBatch[PackedBatch], row_id: int = -1) -> str:
+def describe_batch(batch: AnyPack | AnyAnswers, row_id: int = -1) -> str:
     """A batch's numbers of tokens, targets and images, for messages. `row_id`: the token of a ready model's images."""
     if isinstance(batch, AnswerBatch):
         return f"{describe_batch(batch.pack)}, {len(batch.grades):,} records"

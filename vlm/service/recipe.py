@@ -95,8 +95,10 @@ def _stage_of(start: Path | None) -> str | None:
     """A run goes on as what it was, but after a pretraining comes the finetuning."""
     if start is None:
         return None
-    stage = load_yaml(start / "config.yaml").values.get("stage")
-    return "finetune" if stage in ("pretrain", "finetune") else "sft"
+    values = load_yaml(start / "config.yaml").values
+    stage, model = values.get("stage"), values.get("model")
+    sees = stage == "prefer" and isinstance(model, dict) and "tower" in model
+    return "finetune" if sees or stage in ("pretrain", "finetune") else "sft"
 
 
 def _sources(data: JobData, no_images: Path) -> dict[str, Any]:

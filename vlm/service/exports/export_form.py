@@ -51,7 +51,7 @@ def offered_formats(stage: str, method: str) -> list[ExportFormat]:
     without: set[ExportFormat] = set()
     if method not in ("lora", "qlora"):
         without.add("peft")
-    if stage in ("sft", "prefer"):
+    if stage == "sft":
         without.add("llava")
     if find_spec("gguf") is None or find_spec("xllamacpp") is None:
         without.update(LLAMA_CPP)
