@@ -12,6 +12,7 @@ from llm.data.leak_groups import RecordKeys, SharedKey
 from llm.errors import ImageError
 from llm.files.regular_files import open_regular
 from llm.formats.conversation import ImageRef, Message, VideoRef
+from llm.formats.pairs.pair_reading import PAIRED
 from llm.formats.readers import READERS, source_records
 from llm.formats.reading import ReadingReport
 from llm.records.record import Record
@@ -30,7 +31,9 @@ def record_keys(source: Source, base: Path, by_content: bool) -> Iterator[Record
         images = tuple(_media(messages))
         report.add_unread(record, unread_fields(record, (image.path for image in images)))
         hashes = [_hash_image(image, record, by_content, known) for image in images]
-        words = _digest(_words(messages, hashes) if messages else _raw(record))
+        # Pairs of one prompt stay together: an answer that is rejected here must not be chosen on the other side.
+        compared = messages[:-1] if record.format == PAIRED else messages
+        words = _digest(_words(compared, hashes) if compared else _raw(record))
         keys = [*(("image", image.key) for image in hashes), ("words", words), *_id(record)]
         files = any(image.path for image in images)
         yield RecordKeys(tuple(keys), _number(hashes[0].name if hashes else words), files)

@@ -135,6 +135,7 @@ def of_answers(pack: Pack) -> Pack:
     if isinstance(pack.batch, PackedBatch):
         batch = AnswerBatch(pack.batch, answers, none, ones, ones)
     else:
+        assert isinstance(pack.batch, VlmBatch), "model.vlm compares no answers"
         batch = AnswerBatch(pack.batch, answers, none, ones, ones)
     return Pack(describe_batch(batch), batch, text)
 
@@ -161,8 +162,10 @@ def describe_batch(batch: AnyPack | AnyAnswers, row_id: int = -1) -> str:
     return f"{describe_batch(batch.text)}, {rows:,} of them from images of {batch.image_count} views in all"
 
 
-def image_count(batch: AnyPack | AnswerBatch[PackedBatch]) -> int:
+def image_count(batch: AnyPack | AnyAnswers) -> int:
     """The images of a batch; of a ready model the sets of images that its processor makes together."""
+    if isinstance(batch, AnswerBatch):
+        return image_count(batch.pack)
     if isinstance(batch, ReadyBatch):
         return len(batch.units)
     return batch.image_count if isinstance(batch, VlmBatch) else 0

@@ -125,6 +125,13 @@ def test_records_stay_together_transitively_by_images_id_and_words(tmp_path: Pat
             assert any(together <= side for side in names)
 
 
+def test_pairs_of_one_prompt_stay_together(tmp_path: Path) -> None:
+    """What is rejected in one part would otherwise be chosen in the other."""
+    pairs: list[Json] = [{"prompt": f"问 {n // 2}", "chosen": f"{n}", "rejected": f"{n + 1}"} for n in range(8)]
+    keys = record_keys(write(tmp_path / "pairs.jsonl", pairs), Path(), by_content=False)
+    assert group(keys).of == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 def test_equal_bytes_are_the_same_image_only_by_content(tmp_path: Path) -> None:
     for name, content in (("a.png", b"1"), ("copy.png", b"1"), ("b.png", b"2")):
         (tmp_path / name).write_bytes(content)

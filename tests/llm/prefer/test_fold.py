@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from llm.config.prefer import PreferRunConfig
 from llm.data.batch import PackedBatch, collate
 from llm.data.corpus import Corpus, build_corpus
+from llm.data.hold_out import hold_out
 from llm.encoding.encoder import IGNORED, Sample
 from llm.lean.lora_linear import LoraFactors
 from llm.model.lora import lora_layers
@@ -120,6 +121,13 @@ def test_pairs_of_one_prompt_share_it(uneven: Path, pairs: Path, tmp_path: Path)
     prompt = folded.corpus.sample(0).branches[0]
     assert prompt > 15 and folded.batch((0, 1)).pack.tokens == sum(alone) - prompt
     assert folded.corpus.shares[0] == folded.corpus.shares[1] != 0, "they are planned into one pack"
+
+
+def test_pairs_of_one_prompt_are_held_out_together(uneven: Path, pairs: Path, tmp_path: Path) -> None:
+    corpus = Folded(uneven, pairs, tmp_path).corpus
+    for seed in range(4):
+        train, held = hold_out(corpus, 0.4, seed)
+        assert len(train) and len(held) and not {index // 2 for index in train} & {index // 2 for index in held}
 
 
 def test_answers_that_see_each_other_are_noticed(uneven: Path, pairs: Path, tmp_path: Path) -> None:
