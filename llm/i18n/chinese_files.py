@@ -161,7 +161,7 @@ BOX_MESSAGES = {
     "itself; auto: llava, or what model.vlm was published with. `data check` reports other boxes, and Chat draws answers "
     "by it": (
         "视觉：回答中框的写法。llava：边长的比例，[0.1, 0.2, 0.5, 0.6]；xtuner：花括号中的 <10><20><50><60>；"
-        "thousand：Qwen3-VL、InternVL；paligemma：<loc0102>...；qwen2.5：缩放后图片的像素；pixels：原图像素；"
+        "thousand：Qwen3-VL、InternVL；paligemma：<loc0102>...；qwen2.5：缩放后图片的像素；pixels：原图片的像素；"
         "auto：llava，或 model.vlm 发布时的写法。`data check` 报告其他写法的框，对话页据此画出回答中的框"
     ),
     "the box {} is in the style {}, the model writes {}": "框 {} 是 {} 的写法，模型的写法是 {}",

@@ -181,7 +181,7 @@ HUB_MESSAGES = {
     "{}: {} does not say which commit it is. Use another mirror": "{}：{} 没有说明是哪个提交。请换一个镜像",
     "{}: its owner gives it only to those who have accepted its conditions. Accept them at {}, then set HF_TOKEN to that "
     "account's token, or run `hf auth login`": (
-        "{}：所有者只提供给已接受其条款的账号。请在 {} 接受条款，再把 HF_TOKEN 设为该账号的令牌，或运行 `hf auth login`"
+        "{}：所有者只提供给已接受其条款的账号。请在 {} 接受条款，再把 HF_TOKEN 设为该账号的 token，或运行 `hf auth login`"
     ),
     "{}: {} has no revision {} of it. Leave out what follows after @": "{}：{} 没有它的版本 {}。请去掉 @ 之后的部分",
     "{}: {} has no such {}, or it is private. Check the spelling; for a private one set HF_TOKEN, or run `hf auth login`": (
@@ -193,7 +193,7 @@ HUB_MESSAGES = {
         "{}：{} 有应答，但不是 ModelScope。请改正 MODELSCOPE_ENDPOINT"
     ),
     "{}: its owner gives it only to some accounts. Ask for access at {}, then set MODELSCOPE_API_TOKEN to that account's "
-    "token": "{}：所有者只提供给部分账号。请在 {} 申请访问，再把 MODELSCOPE_API_TOKEN 设为该账号的令牌",
+    "token": "{}：所有者只提供给部分账号。请在 {} 申请访问，再把 MODELSCOPE_API_TOKEN 设为该账号的 token",
     "{}: {} has no such {}, or no revision {} of it, or it is private. Check the spelling; for a private one set "
     "MODELSCOPE_API_TOKEN": (
         "{}：{} 没有这个{}，或没有版本 {}，或它是私有的。请检查拼写；若是私有的，请设置 MODELSCOPE_API_TOKEN"

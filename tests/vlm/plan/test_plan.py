@@ -344,13 +344,13 @@ def test_zero_3_allocates_all_logits_at_once(tiny_llm: Path) -> None:
 
 def test_a_card_and_a_cpu_use_their_own_chunk_sizes(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    chunks, vocabulary = heads._chunks, json.loads((tiny_llm / "config.json").read_text())["vocab_size"]
+    chunks, vocabulary = heads.chunks, json.loads((tiny_llm / "config.json").read_text())["vocab_size"]
 
     def record(count: int, most: int) -> Iterator[slice]:
         seen.append(most)
         return chunks(count, most)
 
-    monkeypatch.setattr(heads, "_chunks", record)
+    monkeypatch.setattr(heads, "chunks", record)
     pairs: list[tuple[Kind, str]] = [("card", "cuda"), ("cpu", "cpu")]
     for kind, name in pairs:
         forecast_run(text(tiny_llm, train={"dtype": "bf16"}), (), kind, 1.0)
