@@ -94,11 +94,13 @@ class PreferConfig(Section):
 
 
 def refuse_prefer(prefer: PreferConfig, run: dict[str, Any]) -> PreferConfig:
-    """Raise ValueError where the run's `tune` has not what `prefer.reference` says, or `train` what the loss has not.
+    """Raise ValueError where the run's `tune` has not what `prefer.reference` says, or others what the loss has not.
 
     `run`: the other sections, as pydantic has validated them; invalid ones are missing.
     """
-    tune, train = run.get("tune"), run.get("train")
+    tune, train, parallel = run.get("tune"), run.get("train"), run.get("parallel")
+    if isinstance(parallel, ParallelConfig) and parallel.zero and prefer.loss == "kto":
+        raise ValueError("loss: kto gives other figures under ZeRO than in one process; leave parallel.zero out")
     if isinstance(train, TrainConfig) and train.keep_best == "reward_accuracy" and prefer.loss == "kto":
         raise ValueError("keep_best: reward_accuracy compares the answers of pairs, which kto has none of")
     if prefer.reference == "adapters_off" and isinstance(tune, TuneConfig) and tune.kind not in ("lora", "qlora"):

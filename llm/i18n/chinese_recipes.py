@@ -166,6 +166,9 @@ PREFER_MESSAGES = {
     "turns: apart: the answers of a record are compared after all of its turns; leave it out": (
         "turns：apart：一条记录的回答在全部轮次之后比较；请去掉此项"
     ),
+    "loss: kto gives other figures under ZeRO than in one process; leave parallel.zero out": (
+        "loss：kto 在 ZeRO 下的数值与单进程不同；请去掉 parallel.zero"
+    ),
     "keep_best: reward_accuracy compares the answers of pairs, which kto has none of": (
         "keep_best：reward_accuracy 比较成对的回答，而 kto 没有"
     ),

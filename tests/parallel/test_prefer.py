@@ -1,6 +1,6 @@
 """Preferences with one process, two, and ZeRO-2: the same losses, rewards and reference, in one launched group.
 
-kto under ZeRO-2 is left out: its losses equal those of one process to four digits, not to 1e-6; why is not known.
+kto under ZeRO-2 is refused: its losses equal those of one process to four digits, not to 1e-6; why is not known.
 """
 
 from itertools import product
@@ -15,6 +15,7 @@ from tests.llm.prefer.conftest import write_labelled, write_pairs
 from tests.parallel.test_parallel import Runs
 
 LOSSES = ("dpo", "kto", "bco")
+REFUSED = ("kto", "zero2")
 KINDS: dict[str, dict[str, Any]] = {"ddp": {}, "zero2": {"zero": 2}}
 
 
@@ -41,6 +42,8 @@ def runs(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         }
         found.alone(loss, recipe)
         for kind, parallel in KINDS.items():
+            if (loss, kind) == REFUSED:
+                continue
             found.together(f"{loss}-{kind}", recipe, parallel)
     found.launch()
     return found
@@ -53,7 +56,7 @@ def figures(runs: Runs, name: str) -> dict[str, torch.Tensor]:
     return {key: torch.tensor([row.get(key, 0.0) for row in rows], dtype=torch.float64) for key in keys}
 
 
-@pytest.mark.parametrize(("loss", "kind"), [pair for pair in product(LOSSES, KINDS) if pair != ("kto", "zero2")])
+@pytest.mark.parametrize(("loss", "kind"), [pair for pair in product(LOSSES, KINDS) if pair != REFUSED])
 def test_figures_do_not_depend_on_the_processes(runs: Runs, loss: str, kind: str) -> None:
     alone, shared = figures(runs, loss), figures(runs, f"{loss}-{kind}")
     assert alone.keys() == shared.keys() and len(alone["loss"]) > 4 and "rewards/margins" in alone

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from llm.config.prefer import PreferRunConfig
@@ -164,3 +165,22 @@ def test_qlora_compares_with_its_own_four_bit_weights(tiny_llama: Path, pairs: P
     rows = lines(train(config, tmp_path))
     assert rows[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.01 and rows[-1]["rewards/margins"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"prefer": {"loss": "kto"}, "parallel": {"zero": 2}}, "loss: kto gives other figures under ZeRO"),
+        ({"parallel": {"zero": 3}}, "zero: 3 partitions the weights"),
+        ({"parallel": {"sequence": 2}}, "sequence: found above 1"),
+        ({"data": {"turns": "apart"}}, "turns: apart"),
+        (
+            {"prefer": {"loss": "kto"}, "train": {"keep_best": "reward_accuracy", "validate_every": 1}},
+            "kto has none of",
+        ),
+        ({"tune": {"kind": "full"}, "prefer": {"reference": "adapters_off"}}, "adapters_off needs adapters"),
+    ],
+)
+def test_what_has_no_right_figures_is_refused(changes: dict[str, Any], found: str) -> None:
+    with pytest.raises(ValidationError, match=found):
+        recipe(Path("llm"), Path("pairs.jsonl"), Path("out"), **changes)
