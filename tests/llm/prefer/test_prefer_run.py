@@ -175,7 +175,11 @@ def test_qlora_compares_with_its_own_four_bit_weights(tiny_llama: Path, pairs: P
         ({"parallel": {"sequence": 2}}, "sequence: found above 1"),
         ({"data": {"turns": "apart"}}, "turns: apart"),
         (
-            {"prefer": {"loss": "kto"}, "train": {"keep_best": "reward_accuracy", "validate_every": 1}},
+            {
+                "prefer": {"loss": "kto"},
+                "data": {"validation": 0.3},
+                "train": {"keep_best": "reward_accuracy", "validate_every": 1},
+            },
             "kto has none of",
         ),
         ({"tune": {"kind": "full"}, "prefer": {"reference": "adapters_off"}}, "adapters_off needs adapters"),
