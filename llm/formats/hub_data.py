@@ -1,6 +1,6 @@
 """Data files of hubs, by names such as `hf:datasets/org/name/train.jsonl`: fetched, then read like any other file.
 
-Without a file or folder behind the name, what a folder with the repository's files would be read as: the files of one
+Without a file or folder after the name, what a folder with the repository's files would be read as: the files of one
 split, by its README or by their names. Only these are fetched.
 """
 
