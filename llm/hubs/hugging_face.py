@@ -9,6 +9,7 @@ The layout is that of huggingface_hub's documentation ("Understand caching").
 
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -83,8 +84,9 @@ def place(reference: HubReference, listing: Listing, wanted: Sequence[HubFile]) 
         link = folder / file.name
         if not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)  # to a content that was deleted
-            link.symlink_to(os.path.relpath(blobs / _blob(listing, file), link.parent))
+            made = link.with_name(f".{link.name}.{os.getpid()}-{threading.get_ident()}")
+            made.symlink_to(os.path.relpath(blobs / _blob(listing, file), link.parent))
+            made.replace(link)  # another process may place it now; an old link may be to a content that was deleted
     if reference.revision != listing.commit:
         ref = _home(reference) / "refs" / reference.revision
         ref.parent.mkdir(parents=True, exist_ok=True)
