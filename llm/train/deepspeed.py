@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -213,6 +214,13 @@ def gather_with(module: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
     deepspeed = _import_deepspeed()
     for parameter in parameters:
         deepspeed.zero.register_external_parameter(module, parameter)
+
+
+@contextmanager
+def gathered(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Inside, every process has all of these parameters of ZeRO-3, for code that reads them in no call of a module."""
+    with _import_deepspeed().zero.GatheredParameters(list(parameters)):
+        yield
 
 
 def _import_deepspeed() -> Any:

@@ -82,7 +82,8 @@ class ReadyPrompts:
         stopped: Stopped = lambda: False,
     ) -> list[int]:
         """The new ids without the end mark. Called in the model's answering state."""
-        return generate_from(self.vlm.hf, self._inputs(ids, images), sampling, stop_ids, sink, stopped)[0]
+        with self.vlm.with_loose():
+            return generate_from(self.vlm.hf, self._inputs(ids, images), sampling, stop_ids, sink, stopped)[0]
 
     def _inputs(self, ids: list[int], images: tuple[ImageRef, ...]) -> dict[str, Tensor]:
         vlm = self.vlm

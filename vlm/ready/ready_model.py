@@ -8,6 +8,7 @@ import inspect
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,8 @@ class ReadyVlm:
         self.image_side = [parameter for parameter in hf.parameters() if id(parameter) not in inner]
         self.loose = list(self.body.parameters(recurse=False))
         """Parameters of the body itself, such as a mark at the end of image lines: no call of a module reads them."""
+        self.with_loose: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Inside, they are all here: `generate` reads them before it calls the body, where ZeRO-3 gathers them."""
         self.way = Way.ALONE
 
     @property

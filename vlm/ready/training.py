@@ -154,9 +154,10 @@ def _prepare(config: ReadyRunConfig, module: ReadyModule, corpus: Corpus, folder
     """Prepare the module for the processes of a run, and open its feature cache; returns a line to log."""
     module.lockstep = config.parallel.zero > 0
     if config.parallel.zero == 3:
-        from llm.train.deepspeed import gather_with  # here: it imports DeepSpeed
+        from llm.train.deepspeed import gather_with, gathered  # here: it imports DeepSpeed
 
         gather_with(module, module.vlm.loose)
+        module.vlm.with_loose = partial(gathered, module.vlm.loose)
     data, vlm = config.data, module.vlm
     features = Path(data.cache) / "features" if data.cache else folder.parent / FOLDER
     units = list(corpus_units(corpus, vlm.processor.row_id)) if data.cache_features == "auto" else []

@@ -52,6 +52,9 @@ class ChatModel:
     def cannot_see(self, _: object) -> bool:
         return False
 
+    def shown(self, messages: object) -> object:
+        return messages
+
     def stream(self, messages: object, sampling: Sampling, *_: object) -> Answer:
         self.samplings.append(sampling)
         return self.answer()

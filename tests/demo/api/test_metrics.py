@@ -38,6 +38,9 @@ class Model:
     def cannot_see(self, _: object) -> bool:
         return False
 
+    def shown(self, messages: object) -> object:
+        return messages
+
     def stream(self, messages: object, sampling: object, turn: Any, patience: float, reader: str) -> StreamedAnswer:
         def run(streamer: Any, stopped: Stopped) -> None:
             with turn(stopped):
