@@ -223,7 +223,7 @@ def test_validate_looks_into_every_step_of_a_pipeline(run: Callable[..., Result]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nstage: finetun\n", ":2: stage: found 'finetun'; choose sft, pretrain, finetune"),
+        ("name: a\nstage: finetun\n", ":2: stage: found 'finetun'; choose sft, prefer, pretrain, finetune"),
         ("name: a\nmodel: {llm: x, tower: y}\n", ":2: stage: missing; a tower needs `stage: pretrain` or `finetune`"),
         ("name: a\nstage: [eval]\n", ":2: stage: found ['eval']; choose sft"),
         ("name: a\nstage: eval\nrunn: x\n", ":3: runn: unknown key; did you mean run?"),
@@ -449,7 +449,7 @@ def test_schema_is_that_of_the_stage(run: Callable[..., Result]) -> None:
     assert {"from", "tune", "model"} <= finetune["properties"].keys()
     assert finetune["additionalProperties"] is False
     assert finetune["properties"]["stage"]["enum"] == ["pretrain", "finetune"]
-    assert len(json.loads(run("schema").out)["anyOf"]) == 6
+    assert len(json.loads(run("schema").out)["anyOf"]) == 8
     result = run("schema", "finetun")
     assert (result.code, result.err.split("; ")[-1]) == (2, "did you mean finetune?\n")
 

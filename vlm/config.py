@@ -123,7 +123,8 @@ class VlmRunConfig(RunConfig):
     """A vision run: `stage: pretrain` or `stage: finetune`, LLaVA's two stages; `VlmPreferConfig` adds a third."""
 
     stage: Literal["pretrain", "finetune", "prefer"] = Field(
-        description="pretrain: the projector alone is trained; finetune: the projector and what `tune` says"
+        description="pretrain: the projector alone is trained; finetune: the projector and what `tune` says",
+        json_schema_extra={"enum": ["pretrain", "finetune"]},  # recipes of prefer have a schema of their own
     )
     model: VlmModelConfig = Field(description="the models; keys that are left out are those of the run in `from`")
     tune: VlmTuneConfig = Field(VlmTuneConfig(), validate_default=True)
@@ -361,13 +362,15 @@ def json_schema(stage: str = "") -> dict[str, Any]:
 def _model_beside_start(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema in which a run needs either `from`, or `model` with the keys that have no default."""
     definitions = schema.get("$defs", {})
+    needed: dict[str, list[str]] = {}  # by the model's definition, which several kinds of run may share
     for run in (schema, *definitions.values()):
         if not {"model", "from"} <= run.get("properties", {}).keys():
             continue
-        model = definitions[run["properties"]["model"]["$ref"].rpartition("/")[2]]
-        keys = model.pop("required")
+        name = run["properties"]["model"]["$ref"].rpartition("/")[2]
+        if name not in needed:
+            needed[name] = definitions[name].pop("required")
         run["required"].remove("model")
-        own = {"required": ["model"], "properties": {"model": {"required": keys}}}
+        own = {"required": ["model"], "properties": {"model": {"required": needed[name]}}}
         run["anyOf"] = [own, {"required": ["from"], "properties": {"from": {"minLength": 1}}}]
     return schema
 

@@ -12,7 +12,7 @@ from llm.records.record import Record
 from llm.records.unread_fields import UnreadField
 
 UNANSWERED = "marked as unanswered"
-LABELS = ("label", "kto_tag")  # TRL's and ms-swift's name, and LLaMA-Factory's
+LABELS = ("label", "kto_tag")  # as TRL names it, and as LLaMA-Factory does
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def test_what_lies_in_the_folder(tmp_path: Path) -> None:
     assert weights.keys() == {"a.weight"} and weights["a.weight"].dtype == torch.bfloat16
     assert weights["a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     progress = {"step": 5, "tokens": 7, "seconds": 1.5, "metrics": 9, "finished": False}
-    window = {"losses": [], "norms": [], "tokens": 0, "seconds": 0.0, "waited": 0.0, "wall": 0.0}
+    window = {"losses": [], "norms": [], "tokens": 0, "seconds": 0.0, "waited": 0.0, "wall": 0.0, "sums": []}
     newer = {"best_step": 0, "best": None, "waited": 0, "window": window}  # older folders lack these
     assert json.loads((folder / "progress.json").read_text()) == progress | newer
     ones, zeros = {"$tensor": ".moments.0.0"}, {"$tensor": ".moments.1.0"}
